@@ -1,0 +1,2 @@
+//! nosplit
+#![no_std]
