@@ -1,0 +1,189 @@
+//! What differs between Mach-O and ELF: symbol names, where thread-local `g` lives, how an imported
+//! function is reached, which CFI an unwinder of that system can use, and what a section is called.
+
+#[cfg(target_vendor = "apple")]
+mod object {
+    /// `.cfi_signal_frame` lets gdb follow a stack that moves. Darwin's unwinder stops at it.
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __cfi_signal_frame {
+        () => {
+            ""
+        };
+    }
+
+    /// CFI behind a prologue. It would lose the compact unwind entry of the whole function.
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __cfi_after_prologue {
+        ($($directive:literal),+) => {
+            ""
+        };
+    }
+
+    /// The note that the assembly in this object keeps control-flow protection: ELF only.
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __property_note {
+        () => {
+            ""
+        };
+    }
+
+    pub use libc::__error as errno_location;
+}
+
+#[cfg(not(target_vendor = "apple"))]
+mod object {
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __cfi_signal_frame {
+        () => {
+            ".cfi_signal_frame"
+        };
+    }
+
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __cfi_after_prologue {
+            ($($directive:literal),+) => { concat!($($directive, "\n"),+) };
+        }
+
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __property_note {
+        () => {
+            concat!(
+                ".ifndef .Lnosplit_property_note\n",
+                ".set .Lnosplit_property_note, 1\n",
+                ".pushsection .note.gnu.property, \"a\", %note\n",
+                ".p2align ",
+                $crate::__property_align!(),
+                "\n",
+                ".long 4\n", // length of the name
+                ".long 772f - 771f\n",
+                ".long 5\n", // NT_GNU_PROPERTY_TYPE_0
+                ".asciz \"GNU\"\n",
+                "771:\n",
+                ".long ",
+                $crate::__property_type!(),
+                "\n",
+                ".long 4\n", // length of the flags
+                ".long ",
+                $crate::__property_flags!(),
+                "\n",
+                ".p2align ",
+                $crate::__property_align!(),
+                "\n",
+                "772:\n",
+                ".popsection\n",
+                ".endif\n"
+            )
+        };
+    }
+
+    pub use libc::__errno_location as errno_location;
+
+    // g of this thread. Initial-exec: no access to it calls __tls_get_addr.
+    core::arch::global_asm!(
+        ".pushsection .tbss.nosplit_g, \"awT\", %nobits",
+        ".globl nosplit_g",
+        ".hidden nosplit_g",
+        ".type nosplit_g, %object",
+        ".size nosplit_g, {word}",
+        ".p2align 3",
+        "nosplit_g:",
+        ".zero {word}",
+        ".popsection",
+        word = const size_of::<usize>(),
+    );
+}
+
+pub use object::errno_location;
+
+// Loads g of this thread into a register and jumps to `none` where there is none.
+cfg_if::cfg_if! {
+    if #[cfg(all(target_arch = "x86_64", target_vendor = "apple"))] {
+        /// `nosplit_g_slot` is the offset of our key's slot in the thread's direct array; 0 before
+        /// `init`, when nothing may be read.
+        macro_rules! load_g {
+            ($reg:literal, none: $none:literal) => {
+                concat!(
+                    "mov ", $reg, ", qword ptr [rip + _nosplit_g_slot]\n",
+                    "test ", $reg, ", ", $reg, "\n",
+                    "jz ", $none, "\n",
+                    "mov ", $reg, ", qword ptr gs:[", $reg, "]\n",
+                    "test ", $reg, ", ", $reg, "\n",
+                    "jz ", $none
+                )
+            };
+        }
+        /// Stores a register as g of this thread, by way of a scratch register. After `init` only.
+        macro_rules! store_g {
+            ($reg:literal, scratch: $scratch:literal) => {
+                concat!(
+                    "mov ", $scratch, ", qword ptr [rip + _nosplit_g_slot]\n",
+                    "mov qword ptr gs:[", $scratch, "], ", $reg
+                )
+            };
+        }
+    } else if #[cfg(target_arch = "x86_64")] {
+        macro_rules! load_g {
+            ($reg:literal, none: $none:literal) => {
+                concat!(
+                    "mov ", $reg, ", qword ptr [rip + nosplit_g@GOTTPOFF]\n",
+                    "mov ", $reg, ", qword ptr fs:[", $reg, "]\n",
+                    "test ", $reg, ", ", $reg, "\n",
+                    "jz ", $none
+                )
+            };
+        }
+        macro_rules! store_g {
+            ($reg:literal, scratch: $scratch:literal) => {
+                concat!(
+                    "mov ", $scratch, ", qword ptr [rip + nosplit_g@GOTTPOFF]\n",
+                    "mov qword ptr fs:[", $scratch, "], ", $reg
+                )
+            };
+        }
+    }
+}
+#[allow(unused_imports, reason = "each architecture takes what it needs")]
+pub(crate) use {load_g, store_g};
+
+/// Gives a naked function its place in the section that holds every entry and nothing else.
+macro_rules! entries {
+    ($($(#[$meta:meta])* $vis:vis unsafe extern "C" fn $name:ident($($arg:ident: $t:ty),* $(,)?) $(-> $r:ty)? { $($body:tt)* })+) => {$(
+        $(#[$meta])*
+        #[unsafe(naked)]
+        #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__TEXT,__nosplit"))]
+        #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = "nosplit_text"))]
+        $vis unsafe extern "C" fn $name($($arg: $t),*) $(-> $r)? {
+            $($body)*
+        }
+    )+};
+}
+pub(crate) use entries;
+
+unsafe extern "C" {
+    #[cfg_attr(
+        target_vendor = "apple",
+        link_name = "\u{1}section$start$__TEXT$__nosplit"
+    )]
+    #[cfg_attr(not(target_vendor = "apple"), link_name = "__start_nosplit_text")]
+    static ENTRIES_START: u8;
+    #[cfg_attr(
+        target_vendor = "apple",
+        link_name = "\u{1}section$end$__TEXT$__nosplit"
+    )]
+    #[cfg_attr(not(target_vendor = "apple"), link_name = "__stop_nosplit_text")]
+    static ENTRIES_END: u8;
+}
+
+/// The first byte of the entries' section, and the first behind it.
+pub fn entry_bounds() -> (usize, usize) {
+    (
+        &raw const ENTRIES_START as usize,
+        &raw const ENTRIES_END as usize,
+    )
+}
