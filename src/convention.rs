@@ -119,26 +119,18 @@ unsafe impl<R: Ret> Convention<R> for Never {
         trampoline: Trampoline,
         row: &'static Row,
     ) -> R {
+        type Entry<R> = unsafe extern "C" fn(*mut c_void, Trampoline, *const Row) -> R;
         // SAFETY: the plain entries return what the C function left, so they have its type; a
         // function that takes fewer arguments ignores the third.
         unsafe {
-            let entry: unsafe extern "C" fn(*mut c_void, Trampoline, *const Row) -> R =
-                if HOW == NO_G {
-                    core::mem::transmute::<*const (), _>(arch::asmcgocall_no_g as *const ())
-                } else if HOW == CHECKED {
-                    core::mem::transmute::<*const (), _>(arch::checked_asmcgocall as *const ())
-                } else {
-                    core::mem::transmute::<*const (), _>(arch::asmcgocall as *const ())
-                };
-            entry(
-                args,
-                trampoline,
-                if HOW == CHECKED {
-                    row
-                } else {
-                    core::ptr::null()
-                },
-            )
+            let (entry, row) = if HOW == NO_G {
+                (arch::asmcgocall_no_g as *const (), core::ptr::null())
+            } else if HOW == CHECKED {
+                (arch::checked_asmcgocall as *const (), row as *const Row)
+            } else {
+                (arch::asmcgocall as *const (), core::ptr::null())
+            };
+            core::mem::transmute::<*const (), Entry<R>>(entry)(args, trampoline, row)
         }
     }
 }

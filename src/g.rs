@@ -196,6 +196,8 @@ pub struct M {
     pub(crate) start: Cell<Option<unsafe extern "C" fn(*mut M)>>,
     /// The mask that a new thread takes once it can handle signals.
     pub(crate) sigmask: Cell<libc::sigset_t>,
+    /// The signal stack that the thread had before.
+    pub(crate) previous_altstack: Cell<libc::stack_t>,
     /// Is a thread attached?
     pub(crate) attached: AtomicU32,
 }
@@ -221,6 +223,11 @@ impl M {
             start: Cell::new(None),
             // SAFETY: an integer or an array of them.
             sigmask: Cell::new(unsafe { core::mem::zeroed() }),
+            previous_altstack: Cell::new(libc::stack_t {
+                ss_sp: null_mut(),
+                ss_flags: libc::SS_DISABLE,
+                ss_size: 0,
+            }),
             attached: AtomicU32::new(0),
         }
     }

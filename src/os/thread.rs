@@ -39,7 +39,7 @@ pub struct ThreadOptions {
 /// Attaches this thread: from now on it has a g, and Gs may be entered on it.
 ///
 /// Reads the bounds of its stack from pthread, makes the signal stack resident and installs it, and
-/// sets g to the M's g0. Contexts: system, no g. Attaching twice, an M that has a thread already, and
+/// sets g to the M's g0; [`detach`] puts back the signal stack that was there. Contexts: system, no g. Attaching twice, an M that has a thread already, and
 /// a hardware shadow stack, which would refuse the switch, abort in one line.
 /// Errors: ENOMEM (the signal stack is too small), EPERM (called on a signal stack).
 ///
@@ -259,30 +259,38 @@ unsafe fn settle(m: *mut M, signal_stack: Option<SignalStack>) -> Result<(), Err
                 let lo = stack.lo as usize;
                 (*gsignal).set_bounds(lo, lo + stack.size);
                 make_resident(stack)?;
-                calls::sigaltstack(&altstack(stack, 0), null_mut())?;
+                let mut previous = altstack(stack, libc::SS_DISABLE);
+                calls::sigaltstack(&altstack(stack, 0), &mut previous)?;
+                (*m).previous_altstack.set(previous);
             }
         }
     }
     Ok(())
 }
 
-/// Disables the signal stack of `m`, if it has one.
+/// Puts back the signal stack that was there before the M's, if it has one.
 ///
 /// # Safety
 ///
 /// `m` must be this thread's.
 unsafe fn drop_signal_stack(m: *mut M) -> Result<(), Errno> {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller's word; whoever installed the previous stack answers for it.
     unsafe {
         let gsignal = (*m).gsignal();
         let (lo, hi) = (*gsignal).stack();
         if lo != hi {
-            let stack = SignalStack {
-                lo: lo as *mut c_void,
-                size: hi - lo,
-            };
-            // Darwin wants the size even to disable it.
-            calls::sigaltstack(&altstack(stack, libc::SS_DISABLE), null_mut())?;
+            let mut previous = (*m).previous_altstack.get();
+            if previous.ss_flags & libc::SS_DISABLE != 0 {
+                // Darwin wants a size even to disable one.
+                previous = altstack(
+                    SignalStack {
+                        lo: lo as *mut c_void,
+                        size: hi - lo,
+                    },
+                    libc::SS_DISABLE,
+                );
+            }
+            calls::sigaltstack(&previous, null_mut())?;
             (*gsignal).set_bounds(0, 0);
         }
     }
