@@ -12,7 +12,8 @@ use static_assertions::const_assert;
 /// A runtime embeds it as the first field of its own record. A G is shared by address: it must not
 /// move, nor be freed, between [`G::init`] and its end.
 ///
-/// All fields are the layer's. Stacks grow down, from `hi` to `lo`.
+/// All fields are the layer's. Stacks grow down, from `hi` to `lo`; addresses and sizes are in bytes.
+/// The methods may be called in every context. Source: Go's `runtime.g`.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct G {
@@ -99,7 +100,6 @@ impl G {
     ///
     /// The layer neither allocates nor frees it, and puts no guard below it. Bounds that are empty,
     /// run over the end of memory or are not 16-aligned, and a G that runs, abort in one line.
-    /// May be called in every context.
     ///
     /// # Safety
     ///
@@ -182,7 +182,8 @@ impl G {
 /// A thread's record: its g0, its gsignal, its handle.
 ///
 /// A runtime embeds it as the first field of its own record. It must neither move nor be freed from
-/// [`crate::attach`] or [`crate::os::newosproc`] until the thread has detached or ended.
+/// [`crate::os::attach`] or [`crate::os::newosproc`] until the thread has detached or ended.
+/// The methods may be called in every context. Source: Go's `runtime.m`.
 #[derive(Debug)]
 #[repr(C)]
 pub struct M {

@@ -30,6 +30,29 @@ mod object {
         };
     }
 
+    /// The address of an imported function, into a register: bound at load, never through a stub.
+    #[cfg(target_arch = "aarch64")]
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __import_aarch64 {
+        ($reg:literal, $f:literal) => {
+            concat!(
+                "adrp ",
+                $reg,
+                ", ",
+                $f,
+                "@GOTPAGE\n",
+                "ldr ",
+                $reg,
+                ", [",
+                $reg,
+                ", ",
+                $f,
+                "@GOTPAGEOFF]"
+            )
+        };
+    }
+
     pub use libc::__error as errno_location;
 }
 
@@ -78,6 +101,28 @@ mod object {
                 "772:\n",
                 ".popsection\n",
                 ".endif\n"
+            )
+        };
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __import_aarch64 {
+        ($reg:literal, $f:literal) => {
+            concat!(
+                "adrp ",
+                $reg,
+                ", :got:",
+                $f,
+                "\n",
+                "ldr ",
+                $reg,
+                ", [",
+                $reg,
+                ", :got_lo12:",
+                $f,
+                "]"
             )
         };
     }
@@ -143,6 +188,54 @@ cfg_if::cfg_if! {
                 concat!(
                     "mov ", $scratch, ", qword ptr [rip + nosplit_g@GOTTPOFF]\n",
                     "mov qword ptr fs:[", $scratch, "], ", $reg
+                )
+            };
+        }
+    } else if #[cfg(all(target_arch = "aarch64", target_vendor = "apple"))] {
+        // The direct array starts at TPIDRRO_EL0, whose low bits older kernels use for themselves.
+        macro_rules! load_g {
+            ($reg:literal, scratch: $scratch:literal, none: $none:literal) => {
+                concat!(
+                    "adrp ", $reg, ", _nosplit_g_slot@PAGE\n",
+                    "ldr ", $reg, ", [", $reg, ", _nosplit_g_slot@PAGEOFF]\n",
+                    "cbz ", $reg, ", ", $none, "\n",
+                    "mrs ", $scratch, ", TPIDRRO_EL0\n",
+                    "and ", $scratch, ", ", $scratch, ", #-8\n",
+                    "ldr ", $reg, ", [", $scratch, ", ", $reg, "]\n",
+                    "cbz ", $reg, ", ", $none
+                )
+            };
+        }
+        macro_rules! store_g {
+            ($reg:literal, scratch: $scratch:literal, $slot:literal) => {
+                concat!(
+                    "adrp ", $slot, ", _nosplit_g_slot@PAGE\n",
+                    "ldr ", $slot, ", [", $slot, ", _nosplit_g_slot@PAGEOFF]\n",
+                    "mrs ", $scratch, ", TPIDRRO_EL0\n",
+                    "and ", $scratch, ", ", $scratch, ", #-8\n",
+                    "str ", $reg, ", [", $scratch, ", ", $slot, "]"
+                )
+            };
+        }
+    } else if #[cfg(target_arch = "aarch64")] {
+        macro_rules! load_g {
+            ($reg:literal, scratch: $scratch:literal, none: $none:literal) => {
+                concat!(
+                    "adrp ", $reg, ", :gottprel:nosplit_g\n",
+                    "ldr ", $reg, ", [", $reg, ", :gottprel_lo12:nosplit_g]\n",
+                    "mrs ", $scratch, ", TPIDR_EL0\n",
+                    "ldr ", $reg, ", [", $scratch, ", ", $reg, "]\n",
+                    "cbz ", $reg, ", ", $none
+                )
+            };
+        }
+        macro_rules! store_g {
+            ($reg:literal, scratch: $scratch:literal, $slot:literal) => {
+                concat!(
+                    "adrp ", $slot, ", :gottprel:nosplit_g\n",
+                    "ldr ", $slot, ", [", $slot, ", :gottprel_lo12:nosplit_g]\n",
+                    "mrs ", $scratch, ", TPIDR_EL0\n",
+                    "str ", $reg, ", [", $scratch, ", ", $slot, "]"
                 )
             };
         }
