@@ -212,9 +212,9 @@ cfg_if::cfg_if! {
     } else {
         // Two registers hold the value: errno comes back by a pointer.
         macro_rules! wide {
-            ($($r:ty)*) => {$(
+            ($convention:ident<$r:ty>: $open:ident $checked:ident $no_g:ident) => {
                 // SAFETY: the entry tests all 64 bits.
-                unsafe impl Convention<$r> for MinusOne {
+                unsafe impl Convention<$r> for $convention {
                     type Output = Result<$r, Errno>;
 
                     #[inline(always)]
@@ -227,11 +227,11 @@ cfg_if::cfg_if! {
                         // SAFETY: the caller's word.
                         let value = unsafe {
                             if HOW == NO_G {
-                                arch::asmcgocall_no_g_i64(args, trampoline, core::ptr::null(), &mut errno)
+                                arch::$no_g(args, trampoline, core::ptr::null(), &mut errno)
                             } else if HOW == CHECKED {
-                                arch::checked_asmcgocall_i64(args, trampoline, row, &mut errno)
+                                arch::$checked(args, trampoline, row, &mut errno)
                             } else {
-                                arch::asmcgocall_i64(args, trampoline, core::ptr::null(), &mut errno)
+                                arch::$open(args, trampoline, core::ptr::null(), &mut errno)
                             }
                         };
                         match errno {
@@ -240,9 +240,12 @@ cfg_if::cfg_if! {
                         }
                     }
                 }
-            )*};
+            };
         }
-        wide!(i64 u64);
+
+        wide!(MinusOne<i64>: asmcgocall_i64 checked_asmcgocall_i64 asmcgocall_no_g_i64);
+        wide!(MinusOne<u64>: asmcgocall_i64 checked_asmcgocall_i64 asmcgocall_no_g_i64);
+        wide!(Ambiguous<i64>: asmcgocall_ambiguous_i64 checked_asmcgocall_ambiguous_i64 asmcgocall_no_g_ambiguous_i64);
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::errno::Errno;
 use crate::table::Row;
 use core::ffi::c_int;
+use core::mem::MaybeUninit;
 
 /// Prints `nosplit: CALL: RULE (ERRNO)` to descriptor 2 and aborts.
 ///
@@ -13,8 +14,10 @@ use core::ffi::c_int;
 #[cold]
 #[inline(never)]
 pub fn fatal(call: &str, rule: &str, errno: Option<Errno>) -> ! {
+    // Not initialised: that would be a call of memset, which may be bound only now, on a small stack.
+    let mut bytes = [MaybeUninit::uninit(); 240];
     let mut line = Line {
-        bytes: [0; 240],
+        bytes: &mut bytes,
         len: 0,
     };
     line.push("nosplit: ");
@@ -48,16 +51,16 @@ pub(crate) unsafe extern "C" fn in_handler(row: *const Row) -> ! {
 }
 
 /// A line that is cut, not overrun, when it is too long.
-struct Line {
-    bytes: [u8; 240],
+struct Line<'a> {
+    bytes: &'a mut [MaybeUninit<u8>; 240],
     len: usize,
 }
 
-impl Line {
+impl Line<'_> {
     fn push(&mut self, text: &str) {
         for &byte in text.as_bytes() {
             if let Some(place) = self.bytes.get_mut(self.len) {
-                *place = byte;
+                place.write(byte);
                 self.len += 1;
             }
         }
@@ -80,7 +83,7 @@ impl Line {
         }
         for &digit in digits.iter().skip(10 - count) {
             if let Some(place) = self.bytes.get_mut(self.len) {
-                *place = digit;
+                place.write(digit);
                 self.len += 1;
             }
         }

@@ -4,7 +4,7 @@ use crate::fatal::fatal;
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, compiler_fence};
 use static_assertions::const_assert;
 
 /// A goroutine's record: its stack, its saved context, its M.
@@ -139,9 +139,13 @@ impl G {
         self.lo.get() <= address && address < self.hi.get()
     }
 
-    /// Gives g0 or gsignal its bounds, which the switch does not see.
+    /// Gives g0 or gsignal its bounds, which the switch does not see. A handler that looks in the
+    /// midst of it finds them empty.
     pub(crate) fn set_bounds(&self, lo: usize, hi: usize) {
+        self.hi.set(0);
+        compiler_fence(Ordering::SeqCst);
         self.lo.set(lo);
+        compiler_fence(Ordering::SeqCst);
         self.hi.set(hi);
     }
 

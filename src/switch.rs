@@ -245,13 +245,18 @@ pub unsafe fn enter(g: *mut G) {
         }
         refuse_in_handler("enter", previous);
         (*g).previous.set(previous);
-        // In systemstack the previous G is current, and SP is not on its stack.
-        if (*previous).size.get() != 0 && (*previous).contains(sp) {
-            (*g).parent.set(previous);
-            (*g).system_sp.set((*previous).system_sp.get());
-        } else {
+        // Whose stack this is: the current G's, or that of one that resumed it, where the library can
+        // run code on the parent's stack. In systemstack it is the system stack, though a G is current.
+        let mut owner = previous;
+        while !owner.is_null() && ((*owner).size.get() == 0 || !(*owner).contains(sp)) {
+            owner = (*owner).parent.get();
+        }
+        if owner.is_null() {
             (*g).parent.set(null_mut());
             (*g).system_sp.set((sp - ENTER_ROOM) & !15);
+        } else {
+            (*g).parent.set(previous);
+            (*g).system_sp.set((*owner).system_sp.get());
         }
         (*g).set_status(Status::Entered);
         arch::setg(g);
@@ -266,6 +271,7 @@ pub unsafe fn enter(g: *mut G) {
 ///
 /// SP must be where it was when `enter` was called.
 pub unsafe fn leave(g: *mut G) {
+    current_m("leave");
     if getg() != g {
         fatal("leave", "the G is not the current one", None);
     }
@@ -274,6 +280,7 @@ pub unsafe fn leave(g: *mut G) {
         if (*g).status() != Status::Entered {
             fatal("leave", "the G was not entered by enter", None);
         }
+        refuse_in_handler("leave", g);
         arch::setg((*g).previous.get());
         (*g).parent.set(null_mut());
         (*g).set_status(Status::Idle);

@@ -242,6 +242,9 @@ macro_rules! calls {
             }
         )+
     };
+    (@ $($rows:tt)*) => {
+        compile_error!("nosplit: a row is [pub] [unsafe] fn NAME(ARGUMENT: TYPE, ..) [-> TYPE] = PATH [HOW IT FAILS; in CONTEXT..]; where variadic arguments follow `...`, behind a named one");
+    };
     ($($rows:tt)+) => {
         $crate::calls! { @ {} $($rows)+ }
     };
@@ -273,7 +276,7 @@ macro_rules! __wrapper {
                 <$crate::convention::Never as $crate::convention::Convention<()>>::call::<{ $crate::__how!($how, $row) }>(
                     (&raw mut args).cast(), $row::trampoline, &$row::ROW);
             }
-            $crate::fatal::fatal($row::ROW.name, "returned, and never may", None)
+            $crate::fatal::fatal(stringify!($row), "returned, and never may", None)
         }
     };
     ([$($clauses:tt)+] $(#[$meta:meta])* { $($head:tt)+ } $row:ident ($($arg:ident: $t:ty,)*) {$($r:ty)?} $how:ident) => {

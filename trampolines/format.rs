@@ -53,6 +53,28 @@ mod object {
         };
     }
 
+    /// Calls an imported function through a pointer of our own, bound at load. Clobbers ecx.
+    #[cfg(target_arch = "x86")]
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __call_import_i386 {
+        ($f:literal) => {
+            concat!(
+                ".pushsection __IMPORT,__pointers,non_lazy_symbol_pointers\n",
+                ".p2align 2\n",
+                "8:\n",
+                ".indirect_symbol ",
+                $f,
+                "\n",
+                ".long 0\n",
+                ".popsection\n",
+                $crate::__pc_i386!(),
+                "\n",
+                "call *8b-7b(%ecx)"
+            )
+        };
+    }
+
     pub use libc::__error as errno_location;
 }
 
@@ -124,6 +146,30 @@ mod object {
                 $f,
                 "]"
             )
+        };
+    }
+
+    /// Loads the address of the global offset table into ecx.
+    #[cfg(target_arch = "x86")]
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __got_i386 {
+        () => {
+            concat!(
+                $crate::__pc_i386!(),
+                "\n",
+                "addl $_GLOBAL_OFFSET_TABLE_+(.-7b), %ecx"
+            )
+        };
+    }
+
+    /// Calls an imported function through the global offset table. Clobbers ecx.
+    #[cfg(target_arch = "x86")]
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __call_import_i386 {
+        ($f:literal) => {
+            concat!($crate::__got_i386!(), "\n", "call *", $f, "@GOT(%ecx)")
         };
     }
 
@@ -236,6 +282,51 @@ cfg_if::cfg_if! {
                     "ldr ", $slot, ", [", $slot, ", :gottprel_lo12:nosplit_g]\n",
                     "mrs ", $scratch, ", TPIDR_EL0\n",
                     "str ", $reg, ", [", $scratch, ", ", $slot, "]"
+                )
+            };
+        }
+    } else if #[cfg(all(target_arch = "x86", target_vendor = "apple"))] {
+        /// Clobbers ecx; at `none` the register is 0. The entry must have a frame.
+        macro_rules! load_g {
+            ($reg:literal, none: $none:literal) => {
+                concat!(
+                    crate::__pc_i386!(), "\n",
+                    "movl _nosplit_g_slot-7b(%ecx), ", $reg, "\n",
+                    "testl ", $reg, ", ", $reg, "\n",
+                    "jz ", $none, "\n",
+                    "movl %gs:(", $reg, "), ", $reg, "\n",
+                    "testl ", $reg, ", ", $reg, "\n",
+                    "jz ", $none
+                )
+            };
+        }
+        macro_rules! store_g {
+            ($reg:literal, scratch: "%ecx") => {
+                concat!(
+                    crate::__pc_i386!(), "\n",
+                    "movl _nosplit_g_slot-7b(%ecx), %ecx\n",
+                    "movl ", $reg, ", %gs:(%ecx)"
+                )
+            };
+        }
+    } else if #[cfg(target_arch = "x86")] {
+        macro_rules! load_g {
+            ($reg:literal, none: $none:literal) => {
+                concat!(
+                    crate::__got_i386!(), "\n",
+                    "movl nosplit_g@GOTNTPOFF(%ecx), %ecx\n",
+                    "movl %gs:(%ecx), ", $reg, "\n",
+                    "testl ", $reg, ", ", $reg, "\n",
+                    "jz ", $none
+                )
+            };
+        }
+        macro_rules! store_g {
+            ($reg:literal, scratch: "%ecx") => {
+                concat!(
+                    crate::__got_i386!(), "\n",
+                    "movl nosplit_g@GOTNTPOFF(%ecx), %ecx\n",
+                    "movl ", $reg, ", %gs:(%ecx)"
                 )
             };
         }

@@ -37,7 +37,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The first result register; unspecified after a failure.
+    /// The first result register; -1 or NULL, as the entry tests, after a failure.
     #[inline(always)]
     pub fn value(self) -> usize {
         self.value
@@ -223,19 +223,30 @@ macro_rules! call_with_errno_cleared {
     };
 }
 
-// Reads errno, 32 bits of it, if the compare says that the call failed.
+// Reads errno, 32 bits of it, if the test says that the call failed; the result, which a cleared
+// errno makes a good one, is what the test says it was.
 macro_rules! errno_if {
-    ($($compare:literal),+) => {
+    ($test:literal; result: $result:literal) => {
         concat!(
-            $($compare, "\n",)+
+            $test, "\n",
             "je 6f\n",
             "xor edx, edx\n",
             "7:\n",
             crate::__return_x86_64!(),
             "6:\n",
             "call qword ptr [rip + {errno}@GOTPCREL]\n",
-            "mov edx, dword ptr [rax]"
+            "mov edx, dword ptr [rax]\n",
+            $result
         )
+    };
+    (i32) => {
+        errno_if!("cmp eax, -1"; result: "mov eax, -1")
+    };
+    (word) => {
+        errno_if!("cmp rax, -1"; result: "mov rax, -1")
+    };
+    (null) => {
+        errno_if!("test rax, rax"; result: "xor eax, eax")
     };
 }
 
@@ -255,48 +266,48 @@ macro_rules! refuse_in_handler {
 asmcgocall! {
     asmcgocall, size: size, outside: "", call: call!(), test: "", [];
     asmcgocall_i32, size: size, outside: "", call: call!(),
-        test: errno_if!("cmp eax, -1"), [errno = sym super::errno_location,];
+        test: errno_if!(i32), [errno = sym super::errno_location,];
     asmcgocall_word, size: size, outside: "", call: call!(),
-        test: errno_if!("cmp rax, -1"), [errno = sym super::errno_location,];
+        test: errno_if!(word), [errno = sym super::errno_location,];
     asmcgocall_null, size: size, outside: "", call: call!(),
-        test: errno_if!("test rax, rax"), [errno = sym super::errno_location,];
+        test: errno_if!(null), [errno = sym super::errno_location,];
     asmcgocall_ambiguous_i32, size: size, outside: "", call: call_with_errno_cleared!(),
-        test: errno_if!("cmp eax, -1"), [errno = sym super::errno_location,];
+        test: errno_if!(i32), [errno = sym super::errno_location,];
     asmcgocall_ambiguous_word, size: size, outside: "", call: call_with_errno_cleared!(),
-        test: errno_if!("cmp rax, -1"), [errno = sym super::errno_location,];
+        test: errno_if!(word), [errno = sym super::errno_location,];
     asmcgocall_ambiguous_null, size: size, outside: "", call: call_with_errno_cleared!(),
-        test: errno_if!("test rax, rax"), [errno = sym super::errno_location,];
+        test: errno_if!(null), [errno = sym super::errno_location,];
 
     checked_asmcgocall, size: open_size, outside: refuse_in_handler!(), call: call!(),
         test: "", [handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
     checked_asmcgocall_i32, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: errno_if!("cmp eax, -1"), [errno = sym super::errno_location,
+        test: errno_if!(i32), [errno = sym super::errno_location,
         handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
     checked_asmcgocall_word, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: errno_if!("cmp rax, -1"), [errno = sym super::errno_location,
+        test: errno_if!(word), [errno = sym super::errno_location,
         handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
     checked_asmcgocall_null, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: errno_if!("test rax, rax"), [errno = sym super::errno_location,
+        test: errno_if!(null), [errno = sym super::errno_location,
         handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
     checked_asmcgocall_ambiguous_i32, size: open_size, outside: refuse_in_handler!(), call: call_with_errno_cleared!(),
-        test: errno_if!("cmp eax, -1"), [errno = sym super::errno_location,
+        test: errno_if!(i32), [errno = sym super::errno_location,
         handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
     checked_asmcgocall_ambiguous_word, size: open_size, outside: refuse_in_handler!(), call: call_with_errno_cleared!(),
-        test: errno_if!("cmp rax, -1"), [errno = sym super::errno_location,
+        test: errno_if!(word), [errno = sym super::errno_location,
         handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
     checked_asmcgocall_ambiguous_null, size: open_size, outside: refuse_in_handler!(), call: call_with_errno_cleared!(),
-        test: errno_if!("test rax, rax"), [errno = sym super::errno_location,
+        test: errno_if!(null), [errno = sym super::errno_location,
         handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
 }
 
 asmcgocall_no_g! {
     asmcgocall_no_g, call: call!(), test: "", [];
-    asmcgocall_no_g_i32, call: call!(), test: errno_if!("cmp eax, -1"), [errno = sym super::errno_location,];
-    asmcgocall_no_g_word, call: call!(), test: errno_if!("cmp rax, -1"), [errno = sym super::errno_location,];
-    asmcgocall_no_g_null, call: call!(), test: errno_if!("test rax, rax"), [errno = sym super::errno_location,];
-    asmcgocall_no_g_ambiguous_i32, call: call_with_errno_cleared!(), test: errno_if!("cmp eax, -1"), [errno = sym super::errno_location,];
-    asmcgocall_no_g_ambiguous_word, call: call_with_errno_cleared!(), test: errno_if!("cmp rax, -1"), [errno = sym super::errno_location,];
-    asmcgocall_no_g_ambiguous_null, call: call_with_errno_cleared!(), test: errno_if!("test rax, rax"), [errno = sym super::errno_location,];
+    asmcgocall_no_g_i32, call: call!(), test: errno_if!(i32), [errno = sym super::errno_location,];
+    asmcgocall_no_g_word, call: call!(), test: errno_if!(word), [errno = sym super::errno_location,];
+    asmcgocall_no_g_null, call: call!(), test: errno_if!(null), [errno = sym super::errno_location,];
+    asmcgocall_no_g_ambiguous_i32, call: call_with_errno_cleared!(), test: errno_if!(i32), [errno = sym super::errno_location,];
+    asmcgocall_no_g_ambiguous_word, call: call_with_errno_cleared!(), test: errno_if!(word), [errno = sym super::errno_location,];
+    asmcgocall_no_g_ambiguous_null, call: call_with_errno_cleared!(), test: errno_if!(null), [errno = sym super::errno_location,];
 }
 
 // The image of a suspended context, on the stack that it suspends: what gogo leaves on the system
@@ -347,7 +358,7 @@ macro_rules! save_image {
 macro_rules! adopt_image {
     () => {
         concat!(
-            crate::__cfi_after_prologue!(".cfi_def_cfa rsp, {image_size}"),
+            crate::__cfi_after_prologue!(".cfi_def_cfa rsp, {image} + 16"),
             "lea rbp, [rsp + {image}]\n",
             crate::__cfi_after_prologue!(".cfi_def_cfa rbp, 16")
         )
@@ -398,7 +409,6 @@ entries! {
             restore_image!(),
             ".cfi_endproc",
             image = const IMAGE,
-            image_size = const IMAGE_SIZE,
             system_sp = const offset_of!(G, system_sp),
             hi = const offset_of!(G, hi),
             link = const LINK,
@@ -434,7 +444,6 @@ entries! {
             "ud2",
             ".cfi_endproc",
             image = const IMAGE,
-            image_size = const IMAGE_SIZE,
             sched_sp = const offset_of!(G, sched_sp),
             system_sp = const offset_of!(G, system_sp),
             m = const offset_of!(G, m),
@@ -466,15 +475,16 @@ entries! {
         )
     }
 
-    // goentry: the first frame of a G; gogo's `ret` arrives here from the image of `prepare`.
+    // goentry: the first frame of a G; gogo's `ret` arrives behind the nop, from `prepare`'s image.
     //
     //   in    rbx  entry, r12  its argument, rbp  the link at the top of the stack, rsp = rbp
     pub unsafe extern "C" fn goentry() {
         naked_asm!(
             ".cfi_startproc",
             crate::__cfi_signal_frame!(),
-            ".cfi_def_cfa rbp, 16",
+            ".cfi_def_cfa_offset 16",
             ".cfi_offset rbp, -16",
+            ".cfi_def_cfa_register rbp",
             // The unwinder looks up one byte before a return address.
             "nop",
             "mov rdi, r12",
@@ -491,8 +501,9 @@ entries! {
     pub unsafe extern "C" fn landing() {
         naked_asm!(
             ".cfi_startproc",
-            ".cfi_def_cfa rbp, 16",
+            ".cfi_def_cfa_offset 16",
             ".cfi_offset rbp, -16",
+            ".cfi_def_cfa_register rbp",
             ".cfi_offset rbx, -24",
             ".cfi_offset r12, -32",
             ".cfi_offset r13, -40",
@@ -610,8 +621,20 @@ entries! {
         )
     }
 
+    // The word at that byte offset in this thread's direct array of pthread keys.
+    #[cfg(target_vendor = "apple")]
+    pub unsafe extern "C" fn direct_slot(offset: usize) -> usize {
+        naked_asm!(
+            ".cfi_startproc",
+            "endbr64",
+            "mov rax, qword ptr gs:[rdi]",
+            "ret",
+            ".cfi_endproc",
+        )
+    }
+
     // The value of the shadow stack pointer: 0 where there is no shadow stack.
-    unsafe extern "C" fn shadow_stack_pointer() -> usize {
+    pub unsafe extern "C" fn shadow_stack_pointer() -> usize {
         naked_asm!(
             ".cfi_startproc",
             "endbr64",
@@ -662,7 +685,7 @@ pub unsafe fn prepare(
         r12: *mut c_void,
         rbx: unsafe extern "C" fn(*mut c_void),
         rbp: usize,
-        ret: unsafe extern "C" fn(),
+        ret: usize,
         // goentry runs with rsp here; the last link of the chain.
         link: usize,
         landing: usize,
@@ -681,9 +704,9 @@ pub unsafe fn prepare(
             r12: arg,
             rbx: entry,
             rbp: hi - LINK,
-            ret: goentry,
+            // Behind the first instruction of each, for unwinders that look up the byte before.
+            ret: goentry as *const () as usize + 1,
             link: 0,
-            // One byte into `landing`, for unwinders that look up the byte before.
             landing: landing as *const () as usize + 2,
         });
     }
@@ -716,8 +739,8 @@ pub unsafe fn interrupted(context: *const c_void) -> (usize, usize) {
 ///   in    rdi  the packed arguments           out  whatever the C function returns
 ///   keeps rbx rbp r12-r15
 ///
-/// Arguments are loaded last to first, so that rdi, the first, is also the last to be overwritten.
-/// Where all travel in registers it ends in a jump and has no frame. Otherwise:
+/// rdi, which is also the first general register, is loaded last. Where all arguments travel in
+/// registers it ends in a jump and has no frame. Otherwise:
 ///
 /// ```text
 ///      │ return address  │
@@ -764,8 +787,6 @@ macro_rules! __trampoline {
             ".if \\place >= 64",
             "nosplit_load rax, eax, \\kind, \\from",
             "mov qword ptr [rsp + \\to], rax",
-            ".elseif \\place == 1",
-            "nosplit_load rdi, edi, \\kind, \\from",
             ".elseif \\place == 2",
             "nosplit_load rsi, esi, \\kind, \\from",
             ".elseif \\place == 3",
@@ -794,24 +815,33 @@ macro_rules! __trampoline {
             "nosplit_load_float xmm7, \\kind, \\from",
             ".endif",
             ".endm",
+            ".macro nosplit_first place, kind, from, to",
+            ".if \\place == 1",
+            "nosplit_load rdi, edi, \\kind, \\from",
+            ".endif",
+            ".endm",
+            ".macro nosplit_each what",
+            "\\what {p11}, {k11}, {f11}, {t11}",
+            "\\what {p10}, {k10}, {f10}, {t10}",
+            "\\what {p9}, {k9}, {f9}, {t9}",
+            "\\what {p8}, {k8}, {f8}, {t8}",
+            "\\what {p7}, {k7}, {f7}, {t7}",
+            "\\what {p6}, {k6}, {f6}, {t6}",
+            "\\what {p5}, {k5}, {f5}, {t5}",
+            "\\what {p4}, {k4}, {f4}, {t4}",
+            "\\what {p3}, {k3}, {f3}, {t3}",
+            "\\what {p2}, {k2}, {f2}, {t2}",
+            "\\what {p1}, {k1}, {f1}, {t1}",
+            "\\what {p0}, {k0}, {f0}, {t0}",
+            ".endm",
             ".cfi_startproc",
             "endbr64",
             ".if {stack}",
             $crate::__frame_x86_64!(),
             "sub rsp, {stack}",
             ".endif",
-            "nosplit_argument {p11}, {k11}, {f11}, {t11}",
-            "nosplit_argument {p10}, {k10}, {f10}, {t10}",
-            "nosplit_argument {p9}, {k9}, {f9}, {t9}",
-            "nosplit_argument {p8}, {k8}, {f8}, {t8}",
-            "nosplit_argument {p7}, {k7}, {f7}, {t7}",
-            "nosplit_argument {p6}, {k6}, {f6}, {t6}",
-            "nosplit_argument {p5}, {k5}, {f5}, {t5}",
-            "nosplit_argument {p4}, {k4}, {f4}, {t4}",
-            "nosplit_argument {p3}, {k3}, {f3}, {t3}",
-            "nosplit_argument {p2}, {k2}, {f2}, {t2}",
-            "nosplit_argument {p1}, {k1}, {f1}, {t1}",
-            "nosplit_argument {p0}, {k0}, {f0}, {t0}",
+            "nosplit_each nosplit_argument",
+            "nosplit_each nosplit_first",
             ".if {variadic}",
             "mov eax, {floats}",
             ".endif",
@@ -825,6 +855,8 @@ macro_rules! __trampoline {
             ".purgem nosplit_load",
             ".purgem nosplit_load_float",
             ".purgem nosplit_argument",
+            ".purgem nosplit_first",
+            ".purgem nosplit_each",
             f = sym $f,
             stack = const $plan.stack(),
             variadic = const $plan.variadic() as i32,
