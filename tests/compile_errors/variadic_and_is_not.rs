@@ -1,0 +1,7 @@
+// error: E0308
+
+nosplit::calls! {
+    pub unsafe fn close(fd: i32, ... flags: u32) -> i32 = libc::close [fails with -1; in user];
+}
+
+fn main() {}
