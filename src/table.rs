@@ -126,6 +126,8 @@ impl fmt::Debug for Contexts {
 /// | `returns errno` | `c_int`, an error number or 0 | `Result<(), Errno>` |
 /// | `returns kern_return_t` | `c_int`, a Mach error or 0 | `Result<(), KernReturn>` |
 ///
+/// The failure itself is what the C function leaves in errno: -1 with errno 0 is no failure.
+///
 /// Variadic arguments follow `...`, as the row uses them, each of its promoted type:
 /// `fn open(path: *const c_char, flags: c_int, ... mode: c_uint) -> c_int = libc::open [..];`
 ///

@@ -269,7 +269,7 @@ const ROWS: &[Case] = cases! {
         handled(On::G0, || calls::malloc(16));
     "malloc in a handler on a G" => "malloc: may not be called in a signal handler":
         handled(On::G, || calls::malloc(16));
-    "malloc in a handler on the system stack of a G" => "malloc: may not be called in a signal handler":
+    "malloc in a handler, in systemstack" => "malloc: may not be called in a signal handler":
         handled(On::SystemStack, || calls::malloc(16));
     "malloc in a handler on a coroutine" => "malloc: may not be called in a signal handler":
         handled(On::Coroutine, || calls::malloc(16));
@@ -277,7 +277,7 @@ const ROWS: &[Case] = cases! {
         handled_off(On::G0, || calls::malloc(16));
     "malloc off the signal stack, on a G" => "malloc: may not be called in a signal handler":
         handled_off(On::G, || calls::malloc(16));
-    "malloc off the signal stack, on the system stack of a G" => "malloc: may not be called in a signal handler":
+    "malloc off the signal stack, in systemstack" => "malloc: may not be called in a signal handler":
         handled_off(On::SystemStack, || calls::malloc(16));
     "malloc off the signal stack, on a coroutine" => "malloc: may not be called in a signal handler":
         handled_off(On::Coroutine, || calls::malloc(16));

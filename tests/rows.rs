@@ -25,7 +25,7 @@ use std::ffi::{c_int, c_void};
 use std::process::Command;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use trial::{Arena, Job, SMALL, in_child};
+use trial::{Arena, Job, PATIENCE, SMALL, in_child};
 
 /// Every case of every row that the context allows; `trial` says why one failed.
 fn every_row(
@@ -159,7 +159,7 @@ fn interrupted(
     let signal_stack = (inner == Context::Signal).then(|| arena.signal_stack());
     // SAFETY: good jobs, and a child that is there for nothing else.
     unsafe {
-        in_child(outer, || {
+        in_child(outer, PATIENCE, || {
             attached(signal_stack);
             nest([outer, first, second], arena.g().cast());
         });

@@ -1,19 +1,23 @@
 //! Every transition of the layer, single-stepped: with the processor's trap flag set, a handler of the
 //! layer runs after each instruction, makes calls, and looks at which stack the C function ran on.
 //!
-//! x86_64 Linux with glibc only: elsewhere this file is empty. `cargo test --test step -- --nocapture`
-//! prints which instructions were hit how often.
+//! Once with an alternate stack, and once without, when the kernel's frames land on whichever stack is
+//! current: a G's, a coroutine's, the system's. x86_64 Linux with glibc only: elsewhere this file is
+//! empty. `cargo test --test step -- --nocapture` prints which instructions were hit how often.
 //!
 //! What is not stepped, and why:
 //! - newosproc itself, in the creator: glibc blocks every signal around clone, and a trap while
 //!   SIGTRAP is blocked kills the process. The new thread is stepped whole (`interpose`).
 //! - the kernel's own entry of a handler: it clears the flag. `stepped_sigtramp` sets it again, so that
 //!   sigtramp is stepped from its first instruction, in a frame that the kernel made.
-//! - the three instructions with which a checked row aborts in a handler, `landing`, and ud2.
+//! - what never runs: `landing` and the first instruction of goentry, which are there for unwinders; the
+//!   three instructions with which a checked row aborts in a handler; ud2. `coverage` counts them.
 #![cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
 
 #[path = "step/coverage.rs"]
 mod coverage;
+#[path = "step/family.rs"]
+mod family;
 #[path = "step/interpose.rs"]
 mod interpose;
 #[path = "step/rows.rs"]
@@ -21,6 +25,8 @@ mod rows;
 #[path = "step/shim.rs"]
 mod shim;
 mod support;
+#[path = "step/threads.rs"]
+mod threads;
 #[path = "step/transitions.rs"]
 mod transitions;
 #[path = "step/watch.rs"]
@@ -49,7 +55,7 @@ fn step(run: &'static Run) {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| watch::install(transitions::on_user_signal));
     let start = std::time::Instant::now();
-    let laps = std::thread::spawn(move || transitions::run(run, SIGNALS))
+    let laps = std::thread::spawn(move || threads::run(run, SIGNALS))
         .join()
         .expect("the stepped thread");
     let seconds = start.elapsed().as_secs_f64();

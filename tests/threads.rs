@@ -4,7 +4,7 @@
 mod signals;
 mod support;
 
-use nosplit::os::{SignalStack, ThreadOptions, install, newosproc, newosproc0};
+use nosplit::os::{SignalStack, ThreadOptions, attach, detach, install, newosproc, newosproc0};
 use nosplit::{Errno, G, M, Status, calls, getg, gogo, gostartcallfn, mcall, systemstack};
 use signals::{signal_stack, with_mask};
 use std::ffi::{c_int, c_void};
@@ -259,6 +259,30 @@ fn a_thread_that_has_ended_leaves_neither_g_nor_signal_stack() {
     }
     // SAFETY: no thread has a value of it.
     unsafe { calls::pthread_key_delete(key) }.expect("the key");
+}
+
+#[test]
+fn an_m_can_be_used_again_and_again() {
+    unsafe extern "C" fn look(m: *mut M) {
+        // SAFETY: the M is this thread's.
+        let right = getg() == unsafe { (*m).g0() } && on_g(&Stack::new(16 << 10), || true);
+        RAN.fetch_add(right.into(), SeqCst);
+    }
+    static RAN: AtomicUsize = AtomicUsize::new(0);
+    static AGAIN: M = M::new();
+    let m = (&raw const AGAIN).cast_mut();
+    for round in 1..=5 {
+        // SAFETY: the M is static, has one thread at a time, and each is joined once.
+        unsafe {
+            let thread = newosproc(m, look, ThreadOptions::default()).expect("newosproc");
+            calls::pthread_join(thread, null_mut()).expect("join");
+            assert_eq!(RAN.load(SeqCst), round);
+            attach(m, None).expect("attach");
+        }
+        assert_ne!(on_g(&Stack::new(16 << 10), getg), AGAIN.g0());
+        detach().expect("detach");
+        assert!(!AGAIN.is_attached());
+    }
 }
 
 #[test]

@@ -53,25 +53,37 @@ mod object {
         };
     }
 
-    /// Calls an imported function through a pointer of our own, bound at load. Clobbers ecx.
+    /// Loads the PC into ecx, from which `8b-7b` leads to a pointer to the symbol, bound at load.
+    ///
+    /// The linker reads the pointer's content only where the symbol is local to the object.
     #[cfg(target_arch = "x86")]
     #[doc(hidden)]
     #[macro_export]
-    macro_rules! __call_import_i386 {
-        ($f:literal) => {
+    macro_rules! __pointer_i386 {
+        ($symbol:literal) => {
             concat!(
                 ".pushsection __IMPORT,__pointers,non_lazy_symbol_pointers\n",
                 ".p2align 2\n",
                 "8:\n",
                 ".indirect_symbol ",
-                $f,
+                $symbol,
                 "\n",
-                ".long 0\n",
+                ".long ",
+                $symbol,
+                "\n",
                 ".popsection\n",
-                $crate::__pc_i386!(),
-                "\n",
-                "call *8b-7b(%ecx)"
+                $crate::__pc_i386!()
             )
+        };
+    }
+
+    /// Calls an imported function. Clobbers ecx.
+    #[cfg(target_arch = "x86")]
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __call_import_i386 {
+        ($f:literal) => {
+            concat!($crate::__pointer_i386!($f), "\n", "call *8b-7b(%ecx)")
         };
     }
 
@@ -163,7 +175,7 @@ mod object {
         };
     }
 
-    /// Calls an imported function through the global offset table. Clobbers ecx.
+    /// Calls an imported function. Clobbers ecx.
     #[cfg(target_arch = "x86")]
     #[doc(hidden)]
     #[macro_export]
@@ -290,8 +302,9 @@ cfg_if::cfg_if! {
         macro_rules! load_g {
             ($reg:literal, none: $none:literal) => {
                 concat!(
-                    crate::__pc_i386!(), "\n",
-                    "movl _nosplit_g_slot-7b(%ecx), ", $reg, "\n",
+                    crate::__pointer_i386!("_nosplit_g_slot"), "\n",
+                    "movl 8b-7b(%ecx), ", $reg, "\n",
+                    "movl (", $reg, "), ", $reg, "\n",
                     "testl ", $reg, ", ", $reg, "\n",
                     "jz ", $none, "\n",
                     "movl %gs:(", $reg, "), ", $reg, "\n",
@@ -303,8 +316,9 @@ cfg_if::cfg_if! {
         macro_rules! store_g {
             ($reg:literal, scratch: "%ecx") => {
                 concat!(
-                    crate::__pc_i386!(), "\n",
-                    "movl _nosplit_g_slot-7b(%ecx), %ecx\n",
+                    crate::__pointer_i386!("_nosplit_g_slot"), "\n",
+                    "movl 8b-7b(%ecx), %ecx\n",
+                    "movl (%ecx), %ecx\n",
                     "movl ", $reg, ", %gs:(%ecx)"
                 )
             };

@@ -382,6 +382,7 @@ const LINK: usize = 8;
 /// The least stack on which gostartcallfn can start: an image, the link, and entry's first frames.
 pub const STACK_MIN: usize = 512;
 
+// The lowest first in the CFI: the compact unwind entry that LLVM makes of it takes that for granted.
 macro_rules! save_image {
     () => {
         concat!(
@@ -391,9 +392,9 @@ macro_rules! save_image {
             "movl %ebx, -4(%ebp)\n",
             "movl %esi, -8(%ebp)\n",
             "movl %edi, -12(%ebp)\n",
-            ".cfi_offset %ebx, -12\n",
+            ".cfi_offset %edi, -20\n",
             ".cfi_offset %esi, -16\n",
-            ".cfi_offset %edi, -20"
+            ".cfi_offset %ebx, -12"
         )
     };
 }
@@ -554,9 +555,9 @@ entries! {
             ".cfi_def_cfa_offset 8",
             ".cfi_offset %ebp, -8",
             ".cfi_def_cfa_register %ebp",
-            ".cfi_offset %ebx, -12",
-            ".cfi_offset %esi, -16",
             ".cfi_offset %edi, -20",
+            ".cfi_offset %esi, -16",
+            ".cfi_offset %ebx, -12",
             "ud2",
             "ud2",
             ".cfi_endproc",
@@ -784,7 +785,6 @@ pub unsafe fn interrupted(context: *const c_void) -> (usize, usize) {
 
 /// What the libc crate has for Darwin's other processors only: the context that a handler is given.
 #[cfg(target_vendor = "apple")]
-#[expect(dead_code, reason = "two of the fields are all that is read")]
 mod darwin {
     /// `ucontext_t` of `sys/_types/_ucontext.h`.
     #[repr(C)]

@@ -3,7 +3,7 @@
 //! The parent never attaches: so each child process is one where the layer has not been used.
 
 use crate::exercises::{Case, Exercise};
-use crate::trial::{Arena, BIG, Job, SMALL, in_child};
+use crate::trial::{Arena, BIG, Job, PATIENCE, SMALL, in_child};
 use nosplit::os::{Interrupted, SignalStack, attach, install};
 use nosplit::{Contexts, G, M, Row, arch, getg, gogo, gostartcallfn, systemstack};
 use std::ffi::{c_int, c_void};
@@ -96,7 +96,7 @@ pub fn run(
     let job = arena.job(0, context, exercise, case);
     // SAFETY: a good job, of this arena.
     unsafe {
-        in_child(job, || enter(context, job, paint));
+        in_child(job, PATIENCE, || enter(context, job, paint));
         Trial {
             failure: (*job).failure(),
             stack: (*job).stack(),
@@ -132,7 +132,8 @@ unsafe fn enter(context: Context, job: *mut Job, paint: u8) {
             }
             Context::Fork => {
                 attached(Some(arena.signal_stack()));
-                in_child(job, || on_painted_g(job, paint));
+                // Less, so that nobody is left behind.
+                in_child(job, PATIENCE / 2, || on_painted_g(job, paint));
             }
             Context::NoG => {
                 attached(Some(arena.signal_stack()));

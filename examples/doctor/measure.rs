@@ -2,7 +2,7 @@
 
 use crate::contexts::{Context, attached, on_g, run};
 use crate::exercises::Exercise;
-use crate::trial::{Arena, BIG, Job, in_child};
+use crate::trial::{Arena, BIG, Job, PATIENCE, in_child};
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub fn time(arena: &Arena, exercise: &'static Exercise) -> Option<f64> {
     let job = arena.job(0, Context::User, exercise, &exercise.cases[0]);
     // SAFETY: a good job, of this arena; the child stores its result in it.
     unsafe {
-        in_child(job, || {
+        in_child(job, PATIENCE, || {
             attached(Some(arena.signal_stack()));
             (repeat.prepare)(&mut (*job).slot);
             on_g(job, BIG, rounds);

@@ -240,19 +240,21 @@ impl Job {
     }
 }
 
-/// Runs `body` in a child process, and leaves in the job how that ended, unless the body has.
+/// How long a trial may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs `body` in a child process, and leaves in the job how that ended, unless the body came back
+/// with a verdict.
 ///
 /// # Safety
 ///
 /// The job must be good.
-pub unsafe fn in_child(job: *mut Job, body: impl FnOnce()) {
-    let ending = supervise(body);
+pub unsafe fn in_child(job: *mut Job, patience: Duration, body: impl FnOnce()) {
+    let ending = supervise(patience, body);
     // SAFETY: the caller's word; the child has ended.
     let job = unsafe { &mut *job };
-    if job.state == State::Ended {
-        return;
-    }
     let verdict = match (ending, &job.case.expect) {
+        (Ending::Exited(0), _) if job.state == State::Ended => return,
         (Ending::TimedOut, _) => Err("timed out".into()),
         (_, Expect::Ends(check)) => job.in_place().and_then(|()| check(&mut job.slot, ending)),
         (ending, _) => Err(format!("the process ended: {ending:?}")),
@@ -260,9 +262,8 @@ pub unsafe fn in_child(job: *mut Job, body: impl FnOnce()) {
     job.end(verdict);
 }
 
-/// Runs `body` in a child process, for 20 s at most; status 0 says that it came back.
-fn supervise(body: impl FnOnce()) -> Ending {
-    const SECONDS: u64 = 20;
+/// Runs `body` in a child process, which status 0 ends when it comes back.
+fn supervise(patience: Duration, body: impl FnOnce()) -> Ending {
     let mut ends = [0; 2];
     // SAFETY: there is room for two. The child runs the body and nothing that the parent left.
     unsafe {
@@ -292,7 +293,7 @@ fn supervise(body: impl FnOnce()) -> Ending {
                     Ending::Exited(libc::WEXITSTATUS(status))
                 };
             }
-            if start.elapsed() > Duration::from_secs(SECONDS) {
+            if start.elapsed() > patience {
                 libc::kill(child, libc::SIGKILL);
                 libc::waitpid(child, &mut status, 0);
                 break Ending::TimedOut;

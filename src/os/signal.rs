@@ -92,7 +92,8 @@ static HANDLERS: [AtomicPtr<()>; NSIG] = [const { AtomicPtr::new(null_mut()) }; 
 ///
 /// `flags` are those of sigaction(2), to which SA_SIGINFO and SA_ONSTACK are added; the handler runs
 /// with every signal blocked. To take it away again, pass the result to
-/// [`sigaction`](crate::calls::sigaction()).
+/// [`sigaction`](crate::calls::sigaction()); but a handler of the layer's that was there before
+/// comes back by another install, since the kernel knows all of them by one entry.
 ///
 /// Errors: EINVAL for a signal that does not exist or cannot be handled, and for SA_NODEFER, by
 /// which a fast signal would pile frames on the signal stack. Contexts: user, system, no g.

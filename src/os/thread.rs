@@ -58,7 +58,10 @@ pub unsafe fn attach(m: *mut M, signal_stack: Option<SignalStack>) -> Result<(),
         let attached = settle(m, signal_stack);
         match attached {
             Ok(()) => arch::setg((*m).g0()),
-            Err(_) => (*m).attached.store(0, Ordering::Release),
+            Err(_) => {
+                (*(*m).gsignal()).set_bounds(0, 0);
+                (*m).attached.store(0, Ordering::Release);
+            }
         }
         attached
     }
@@ -131,6 +134,7 @@ pub unsafe fn newosproc(
             created.map(|()| thread.assume_init())
         });
         if created.is_err() {
+            (*(*m).gsignal()).set_bounds(0, 0);
             (*m).attached.store(0, Ordering::Release);
         }
         created

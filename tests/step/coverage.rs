@@ -247,7 +247,7 @@ pub fn locate(pc: usize) -> String {
 pub fn describe(failure: &Failure) -> String {
     let at = match failure.at {
         At::Pc(pc) => locate(pc),
-        At::Line(line) => format!("transitions.rs:{line}"),
+        At::Code(code) => code.to_string(),
     };
     format!(
         "{}: at {at}, got {:#x}, want {:#x}",

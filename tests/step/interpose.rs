@@ -4,7 +4,7 @@
 //! traps while SIGTRAP is blocked. Here SIGTRAP is never blocked, and a thread of `newosproc` arrives
 //! in mstart_stub with TF set. The dynamic linker prefers an executable's functions to libc's.
 
-use crate::transitions::stepped_start;
+use crate::threads::stepped_start;
 use std::ffi::{c_int, c_void};
 use std::ptr::null;
 use std::sync::atomic::{AtomicUsize, Ordering};

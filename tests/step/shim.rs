@@ -1,7 +1,7 @@
 //! The assembly of the test: a call that compares registers, callees that say where they run, and
 //! an entry for a signal that is stepped from its first instruction.
 
-use crate::transitions::{Call, callee_body};
+use crate::family::{Call, callee_body};
 use std::arch::{asm, naked_asm};
 use std::ffi::c_void;
 

@@ -17,13 +17,14 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::
 pub const ENTRIES_MAX: usize = 8192;
 /// Bytes of a row's trampoline.
 pub const TRAMPOLINE_MAX: usize = 256;
+
 /// One configuration, with the alternate stack or without: what its signals hit and what failed.
 pub struct Run {
     pub alternate: bool,
     pub signals: AtomicU64,
     pub hits: [AtomicU32; ENTRIES_MAX],
     pub row_hits: [[AtomicU32; TRAMPOLINE_MAX]; rows::COUNT],
-    /// How often a signal came at the first instruction of a row's C function, by the stack under it.
+    /// How often a signal came at the first instruction of a row's C function.
     pub arrivals: [AtomicU32; rows::COUNT],
     /// Signals that found the thread on each kind of stack: a G's, the system's, the signal stack.
     pub places: [AtomicU64; 3],
@@ -52,14 +53,14 @@ pub struct Failure {
 pub enum At {
     /// By the handler, which a signal at this PC ran.
     Pc(usize),
-    /// By the stepped thread, on this line of `transitions.rs`.
-    Line(u32),
+    /// By the stepped thread, in this line of the test.
+    Code(&'static Location<'static>),
 }
 
 impl At {
     #[track_caller]
     pub fn here() -> At {
-        At::Line(Location::caller().line())
+        At::Code(Location::caller())
     }
 }
 
@@ -120,7 +121,7 @@ impl Run {
         }
         // What is broken may crash before anybody reads the list.
         if n == 0 {
-            let mut line = [b' '; 160];
+            let mut line = [b' '; 240];
             let mut end = 0;
             push(&mut line, &mut end, b"step: ");
             push(&mut line, &mut end, rule.as_bytes());
@@ -134,9 +135,11 @@ impl Run {
                         16,
                     );
                 }
-                At::Line(n) => {
-                    push(&mut line, &mut end, b": at line ");
-                    push_number(&mut line, &mut end, n as usize, 10);
+                At::Code(code) => {
+                    push(&mut line, &mut end, b": at ");
+                    push(&mut line, &mut end, code.file().as_bytes());
+                    push(&mut line, &mut end, b":");
+                    push_number(&mut line, &mut end, code.line() as usize, 10);
                 }
             }
             push(&mut line, &mut end, b", got ");
@@ -150,7 +153,7 @@ impl Run {
     }
 }
 
-fn push(line: &mut [u8; 160], at: &mut usize, text: &[u8]) {
+fn push(line: &mut [u8; 240], at: &mut usize, text: &[u8]) {
     for &byte in text {
         if *at < line.len() {
             line[*at] = byte;
@@ -159,7 +162,7 @@ fn push(line: &mut [u8; 160], at: &mut usize, text: &[u8]) {
     }
 }
 
-fn push_number(line: &mut [u8; 160], at: &mut usize, number: usize, radix: usize) {
+fn push_number(line: &mut [u8; 240], at: &mut usize, number: usize, radix: usize) {
     let mut digits = [0; 20];
     let mut first = digits.len();
     let mut rest = number;

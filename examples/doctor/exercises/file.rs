@@ -36,7 +36,7 @@ fn opened(path: &CStr) -> usize {
     fd as usize
 }
 
-/// Stores a path of this process's own in place 0, as a C string.
+/// Stores a path of this process's own in place 0, as a C string. No file is there.
 fn own_path(s: &mut super::Slot) -> usize {
     let path = std::env::temp_dir().join(format!("nosplit-{}", std::process::id()));
     let bytes = path.as_os_str().as_bytes();
@@ -46,6 +46,8 @@ fn own_path(s: &mut super::Slot) -> usize {
         let to: *mut u8 = s.at(0);
         to.copy_from(bytes.as_ptr(), bytes.len());
         to.add(bytes.len()).write(0);
+        // Left by a process that died.
+        libc::unlink(to.cast());
     }
     s.place(0)
 }
