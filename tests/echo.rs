@@ -281,11 +281,17 @@ fn set_errno(errno: c_int) {
     unsafe { *nosplit::arch::errno_location() = errno };
 }
 
-/// What the wrapper must make of it.
-fn promised<R: PartialEq>(end: Ending, value: R, failure: R) -> Result<R, Errno> {
+/// What the wrapper must make of it; `None` if no function of that convention ends like this.
+fn promised<R: PartialEq>(
+    end: Ending,
+    value: R,
+    failure: R,
+    ambiguous: bool,
+) -> Option<Result<R, Errno>> {
     match end.errno {
-        Some(errno) if value == failure => Err(Errno::new(errno)),
-        _ => Ok(value),
+        _ if value != failure => Some(Ok(value)),
+        Some(errno) => Some(Err(Errno::new(errno))),
+        None => ambiguous.then_some(Ok(value)),
     }
 }
 
@@ -319,11 +325,9 @@ macro_rules! endings {
 
         const ENDINGS: &[fn(Ending, Place)] = &[$(
             |end, place| {
-                let value = end.value as $r;
-                if value == $failure && end.errno.is_none() && !$ambiguous {
-                    return; // No function of that convention ends like this.
-                }
-                let promised = promised(end, value, $failure);
+                let Some(promised) = promised(end, end.value as $r, $failure, $ambiguous) else {
+                    return;
+                };
                 ENDING.set(end);
                 set_errno(libc::EDOM);
                 assert_eq!(call!(place, $name()), promised, "{} {end:x?} {place:?}", stringify!($name));

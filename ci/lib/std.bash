@@ -15,7 +15,7 @@
 
 cache=${NOSPLIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nosplit}
 std_packages=(rustc-web cargo-web rust-web-src)
-std_recipe=1 # to be raised whenever build_std changes what it builds
+std_recipe=1 # raise it when build_std changes what it builds (clones then take a cargo clean)
 
 # Where that toolchain is; fails if the packages are not there.
 std_toolchain() {
