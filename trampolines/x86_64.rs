@@ -231,7 +231,6 @@ macro_rules! errno_if {
             $test, "\n",
             "je 6f\n",
             "xor edx, edx\n",
-            "7:\n",
             crate::__return_x86_64!(),
             "6:\n",
             "call qword ptr [rip + {errno}@GOTPCREL]\n",
@@ -334,6 +333,20 @@ const LINK: usize = 16;
 /// The least stack on which gostartcallfn can start: an image, the link, and entry's first frames.
 pub const STACK_MIN: usize = 512;
 
+// Where an unwinder finds the callee-saved registers of an image: lowest address first, the order in
+// which Mach-O's compact unwind numbers them.
+macro_rules! cfi_image {
+    () => {
+        concat!(
+            ".cfi_offset r15, -56\n",
+            ".cfi_offset r14, -48\n",
+            ".cfi_offset r13, -40\n",
+            ".cfi_offset r12, -32\n",
+            ".cfi_offset rbx, -24"
+        )
+    };
+}
+
 macro_rules! save_image {
     () => {
         concat!(
@@ -345,11 +358,7 @@ macro_rules! save_image {
             "mov qword ptr [rbp - 24], r13\n",
             "mov qword ptr [rbp - 32], r14\n",
             "mov qword ptr [rbp - 40], r15\n",
-            ".cfi_offset rbx, -24\n",
-            ".cfi_offset r12, -32\n",
-            ".cfi_offset r13, -40\n",
-            ".cfi_offset r14, -48\n",
-            ".cfi_offset r15, -56"
+            cfi_image!()
         )
     };
 }
@@ -504,11 +513,7 @@ entries! {
             ".cfi_def_cfa_offset 16",
             ".cfi_offset rbp, -16",
             ".cfi_def_cfa_register rbp",
-            ".cfi_offset rbx, -24",
-            ".cfi_offset r12, -32",
-            ".cfi_offset r13, -40",
-            ".cfi_offset r14, -48",
-            ".cfi_offset r15, -56",
+            cfi_image!(),
             "ud2",
             "ud2",
             ".cfi_endproc",
@@ -533,11 +538,7 @@ entries! {
             "mov qword ptr [rbp - 24], r13",
             "mov qword ptr [rbp - 32], r14",
             "mov qword ptr [rbp - 40], r15",
-            ".cfi_offset rbx, -24",
-            ".cfi_offset r12, -32",
-            ".cfi_offset r13, -40",
-            ".cfi_offset r14, -48",
-            ".cfi_offset r15, -56",
+            cfi_image!(),
             "mov r13d, edi",
             "mov r14, rsi",
             "mov r15, rdx",
