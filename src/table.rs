@@ -270,6 +270,7 @@ macro_rules! __wrapper {
     ([never returns $($rest:tt)*] $(#[$meta:meta])* { $($head:tt)+ } $row:ident ($($arg:ident: $t:ty,)*) {$r:ty} $how:ident) => {
         $(#[$meta])*
         #[inline]
+        #[allow(clippy::too_many_arguments)]
         $($head)+($($arg: $t),*) -> ! {
             let mut args = $row { $($arg),* };
             // SAFETY: the arguments are this row's, and live until the call returns; the caller,
@@ -284,6 +285,7 @@ macro_rules! __wrapper {
     ([$($clauses:tt)+] $(#[$meta:meta])* { $($head:tt)+ } $row:ident ($($arg:ident: $t:ty,)*) {$($r:ty)?} $how:ident) => {
         $(#[$meta])*
         #[inline]
+        #[allow(clippy::too_many_arguments)]
         $($head)+($($arg: $t),*) -> $crate::__output!([$($clauses)+] $($r)?) {
             let mut args = $row { $($arg),* };
             // SAFETY: the arguments are this row's, and live until the call returns; the caller,
