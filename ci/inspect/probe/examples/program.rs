@@ -1,0 +1,7 @@
+//! An executable that uses the crate.
+
+mod common;
+
+fn main() -> Result<(), nosplit::Errno> {
+    common::run()
+}
