@@ -133,6 +133,11 @@ impl Plan {
         self.placement.stack.next_multiple_of(16) as i32
     }
 
+    /// Bytes between the last stack argument and the frame above it, so that SP is 16-aligned.
+    pub const fn padding(&self) -> i32 {
+        self.stack() - self.placement.stack as i32
+    }
+
     /// Floating-point registers used: what `al` tells a variadic function on x86_64.
     pub const fn floats(&self) -> i32 {
         self.placement.float as i32
