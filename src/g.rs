@@ -176,8 +176,9 @@ impl G {
         self.sched_sp.get()
     }
 
-    /// The frame pointer of the outermost asmcgocall from its stack: see design rule 10 in
-    /// ARCHITECTURE.md. It means something only while SP is outside its stack.
+    /// The frame pointer of the outermost asmcgocall from its stack, with its caller's PC beside it, as
+    /// in every frame: where a walk of the stack begins while the G is in C. 0 before the first call;
+    /// it means something only while SP is outside its stack and PC outside the entries.
     pub fn record(&self) -> usize {
         self.record.get()
     }

@@ -88,7 +88,8 @@ pub fn systemstack<F: FnOnce() -> R, R>(f: F) -> R {
 
 /// Makes `g` ready to run `entry(arg)` when [`gogo`] enters it: on its own stack, from its top.
 ///
-/// When `entry` returns the G ends, and gogo returns; a panic in it prints its message and aborts.
+/// When `entry` returns the G ends, and gogo returns; a panic in it prints its message and aborts, for
+/// which Rust's std wants some 24 KiB of the stack: on a smaller one the guard page ends the process.
 /// A G that has no stack, or a stack of less than [`STACK_MIN`](arch::STACK_MIN) bytes, or that
 /// runs, aborts in one line. Contexts: user, system, no g. Source: Go's `runtime.gostartcallfn`.
 ///
@@ -158,6 +159,7 @@ pub unsafe fn gogo(g: *mut G) {
             ),
         }
         (*g).set_status(Status::Running);
+        (*g).record.set(0);
         arch::gogo(g);
     }
 }
@@ -259,6 +261,7 @@ pub unsafe fn enter(g: *mut G) {
             (*g).system_sp.set((*owner).system_sp.get());
         }
         (*g).set_status(Status::Entered);
+        (*g).record.set(0);
         arch::setg(g);
     }
 }

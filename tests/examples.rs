@@ -2,7 +2,8 @@
 //!
 //! `cargo test` builds them; alone this needs `cargo build --examples` first.
 
-use std::process::Command;
+#[path = "support/child.rs"]
+mod child;
 
 /// A name, how often it is run, and how its output begins.
 const EXAMPLES: &[(&str, usize, &str)] = &[
@@ -27,20 +28,11 @@ fn each_example_runs_and_prints_what_it_promises() {
         .nth(2)
         .expect("target/debug")
         .join("examples");
-    let runner = std::env::var("NOSPLIT_RUNNER").unwrap_or_default();
     for &(name, times, beginning) in EXAMPLES {
         let program = examples.join(name);
         assert!(program.exists(), "{program:?} has not been built");
-        let words: Vec<_> = runner
-            .split_whitespace()
-            .map(Into::into)
-            .chain([program])
-            .collect();
         for _ in 0..times {
-            let output = Command::new(&words[0])
-                .args(&words[1..])
-                .output()
-                .expect("it starts");
+            let output = child::program(&program).output().expect("it starts");
             let stdout = String::from_utf8_lossy(&output.stdout);
             assert!(
                 output.status.success() && stdout.starts_with(beginning),

@@ -7,17 +7,20 @@
 //! Lines without a case, for nothing in a test's power leads to them: a hardware shadow stack; the
 //! masks and the signal stack of a thread that ends; a pthread key that does not work (Darwin).
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "support/signals.rs"]
 mod signals;
 mod support;
 
+use child::this_test;
 use nosplit::os::{self, SignalStack, ThreadOptions};
 use nosplit::{G, M, calls, enter, getg, gogo, gosave, gostartcallfn, leave, mcall, systemstack};
 use signals::{in_handler, without_signal_stack};
 use std::ffi::{c_int, c_long, c_void};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use support::{Stack, attached, attached_without_signal_stack, on_g};
@@ -383,7 +386,7 @@ fn a_broken_rule_is_one_line_that_names_call_and_rule_then_abort() {
     for (index, case) in cases().enumerate() {
         let file = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("misuse-{}-{index}", std::process::id()));
-        let output = child("a_broken_rule_is_one_line_that_names_call_and_rule_then_abort")
+        let output = this_test()
             .env("NOSPLIT_CASE", index.to_string())
             .env("NOSPLIT_FILE", &file)
             .output()
@@ -421,60 +424,12 @@ fn die(case: &Case) {
     eprintln!("nothing happened");
 }
 
-/// This program, to run that test of it again.
-fn child(test: &str) -> Command {
-    let program = std::env::current_exe().expect("a path");
-    let runner = std::env::var("NOSPLIT_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace();
-    let mut command = match words.next() {
-        None => Command::new(program),
-        Some(first) => {
-            let mut command = Command::new(first);
-            command.args(words).arg(program);
-            command
-        }
-    };
-    command.args([test, "--exact", "--nocapture"]);
-    command
-}
-
 /// What the child said, without what qemu has to say about its death.
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr)
         .split_inclusive('\n')
         .filter(|line| !line.starts_with("qemu: "))
         .collect()
-}
-
-/// A panic cannot cross a switch. Unlike a broken rule it prints what Rust has to say.
-#[test]
-fn a_panic_at_a_switch_prints_its_message_and_aborts() {
-    fn panic() {
-        panic!("out of cheese");
-    }
-    unsafe extern "C" fn panic_parked(_: *mut G, _: *mut c_void) {
-        panic();
-    }
-    const CASES: &[Case] = cases! {
-        "systemstack on g0" => "": attached(|_| systemstack(panic));
-        "systemstack on a G" => "": on_a_g(|| systemstack(panic));
-        "a G" => "": on_a_g(panic);
-        "mcall's function" => "": on_a_g(|| mcall(panic_parked, null_mut()));
-        "gosave's function" => "": on_a_g(|| gosave(panic_parked, null_mut()));
-        "a handler" => "": handled(On::G, panic);
-    };
-    if let Ok(case) = std::env::var("NOSPLIT_CASE") {
-        return die(&CASES[case.parse::<usize>().expect("a number")]);
-    }
-    for (index, case) in CASES.iter().enumerate() {
-        let output = child("a_panic_at_a_switch_prints_its_message_and_aborts")
-            .env("NOSPLIT_CASE", index.to_string())
-            .env("NOSPLIT_FILE", "/dev/null")
-            .output()
-            .expect("this program starts again");
-        assert!(stderr(&output).contains("out of cheese"), "{}", case.what);
-        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{}", case.what);
-    }
 }
 
 /// Without g there is nothing to tell a handler by. It is allowed, as it is in C: at one's own risk.

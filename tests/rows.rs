@@ -7,6 +7,8 @@
 //! That parent is this program again, for one test only, behind the words of `NOSPLIT_RUNNER` where
 //! programs of the target need a runner: after a fork beside other threads, qemu-user makes no more.
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "../examples/doctor/contexts.rs"]
 #[allow(dead_code, reason = "the doctor measures, too")]
 mod contexts;
@@ -17,12 +19,12 @@ mod exercises;
 #[allow(dead_code, reason = "likewise")]
 mod trial;
 
+use child::this_test;
 use contexts::{Context, attached, cycle, on_g, run};
 use exercises::{Case, Exercise, Expect};
 use nosplit::os::{Interrupted, install};
 use nosplit::{arch, calls, in_entries};
 use std::ffi::{c_int, c_void};
-use std::process::Command;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use trial::{Arena, Job, PATIENCE, SMALL, in_child};
@@ -56,14 +58,7 @@ fn every_row(
 
 /// Runs the test of this thread in a process where no other runs.
 fn alone() {
-    let test = std::thread::current();
-    let program = std::env::current_exe().expect("a path");
-    let runner = std::env::var("NOSPLIT_RUNNER").unwrap_or_default();
-    let words = runner.split_whitespace().map(Into::into);
-    let words: Vec<_> = words.chain([program.into_os_string()]).collect();
-    let output = Command::new(&words[0])
-        .args(&words[1..])
-        .args(["--exact", "--nocapture", test.name().expect("its name")])
+    let output = this_test()
         .env("NOSPLIT_ALONE", "")
         .output()
         .expect("it starts");

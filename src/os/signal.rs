@@ -13,7 +13,8 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 ///
 /// It runs on the thread's signal stack, with every other signal blocked; it may call every row that
 /// allows the context `signal`; it must return. errno and the callee-saved registers of the
-/// interrupted code are kept by the entry. A panic in it prints its message and aborts.
+/// interrupted code are kept by the entry. A panic in it prints its message and aborts, if the signal
+/// stack has the room that Rust's std wants for it, some 24 KiB.
 pub type Handler = unsafe extern "C" fn(
     signal: c_int,
     info: *mut libc::siginfo_t,

@@ -1,12 +1,17 @@
-//! This program once more, as a process of its own.
+//! Programs of this target as processes of their own: above all this one once more.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
-/// This program, behind the words of `NOSPLIT_RUNNER` where programs of its target need a runner.
+/// This program.
 pub fn this_program() -> Command {
-    let program = env::current_exe().expect("the path of this program");
+    program(&env::current_exe().expect("the path of this program"))
+}
+
+/// A program, behind the words of `NOSPLIT_RUNNER` where those of its target need a runner.
+pub fn program(program: &Path) -> Command {
     let runner = env::var("NOSPLIT_RUNNER").unwrap_or_default();
     let mut words = runner.split_whitespace();
     let Some(first) = words.next() else {

@@ -95,7 +95,8 @@ fn run_under_gdb(situation: usize) -> String {
     };
     let (script, socket) = (file("script"), file("socket"));
 
-    let (gdb, start, run, emulator) = match env::var_os("NOSPLIT_RUNNER") {
+    let runner = env::var_os("NOSPLIT_RUNNER").filter(|words| !words.is_empty());
+    let (gdb, start, run, emulator) = match runner {
         None => (
             "gdb",
             "set disable-randomization off\n".to_string(),

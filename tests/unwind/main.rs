@@ -132,7 +132,7 @@ fn has_frame_pointers() -> bool {
         || env::var_os("NOSPLIT_FRAME_POINTERS").is_some()
 }
 
-/// Runs the tests whose names contain the argument, one after the other.
+/// Runs the tests one after the other, on the main thread.
 fn main() -> ExitCode {
     places::make_room();
     let args: Vec<String> = env::args().skip(1).collect();
@@ -167,15 +167,15 @@ fn main() -> ExitCode {
             gdb::gdb_goes_on_to_the_start_of_the_thread,
         ));
     }
-    let filter = args
-        .iter()
-        .find(|arg| !arg.starts_with('-'))
-        .map_or("", String::as_str);
-    tests.retain(|(name, _)| name.contains(filter));
+    // As libtest has it, a name or a part of one comes first; what else it takes is ignored.
+    if let Some(filter) = args.first().filter(|arg| !arg.starts_with('-')) {
+        tests.retain(|(name, _)| name.contains(filter));
+    }
     let mut failed = false;
     for (name, test) in tests {
-        eprintln!("test {name}");
-        failed |= catch_unwind(test).is_err();
+        let passed = catch_unwind(test).is_ok();
+        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+        failed |= !passed;
     }
     ExitCode::from(u8::from(failed))
 }
