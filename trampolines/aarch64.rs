@@ -281,51 +281,14 @@ macro_rules! refuse_in_handler {
     };
 }
 
-asmcgocall! {
-    asmcgocall, size: size, outside: "", call: call!(), test: "", [];
-    asmcgocall_i32, size: size, outside: "", call: call!(),
-        test: errno_if!(i32), [errno = sym super::errno_location,];
-    asmcgocall_word, size: size, outside: "", call: call!(),
-        test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_null, size: size, outside: "", call: call!(),
-        test: errno_if!(null), [errno = sym super::errno_location,];
-    asmcgocall_ambiguous_i32, size: size, outside: "", call: call_with_errno_cleared!(),
-        test: errno_if!(i32), [errno = sym super::errno_location,];
-    asmcgocall_ambiguous_word, size: size, outside: "", call: call_with_errno_cleared!(),
-        test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_ambiguous_null, size: size, outside: "", call: call_with_errno_cleared!(),
-        test: errno_if!(null), [errno = sym super::errno_location,];
-
-    checked_asmcgocall, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: "", [handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_i32, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: errno_if!(i32), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_word, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: errno_if!(word), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_null, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: errno_if!(null), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_ambiguous_i32, size: open_size, outside: refuse_in_handler!(), call: call_with_errno_cleared!(),
-        test: errno_if!(i32), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_ambiguous_word, size: open_size, outside: refuse_in_handler!(), call: call_with_errno_cleared!(),
-        test: errno_if!(word), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_ambiguous_null, size: open_size, outside: refuse_in_handler!(), call: call_with_errno_cleared!(),
-        test: errno_if!(null), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-}
-
-asmcgocall_no_g! {
-    asmcgocall_no_g, call: call!(), test: "", [];
-    asmcgocall_no_g_i32, call: call!(), test: errno_if!(i32), [errno = sym super::errno_location,];
-    asmcgocall_no_g_word, call: call!(), test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_no_g_null, call: call!(), test: errno_if!(null), [errno = sym super::errno_location,];
-    asmcgocall_no_g_ambiguous_i32, call: call_with_errno_cleared!(), test: errno_if!(i32), [errno = sym super::errno_location,];
-    asmcgocall_no_g_ambiguous_word, call: call_with_errno_cleared!(), test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_no_g_ambiguous_null, call: call_with_errno_cleared!(), test: errno_if!(null), [errno = sym super::errno_location,];
+variants! {
+    asmcgocall checked_asmcgocall asmcgocall_no_g;
+    asmcgocall_i32 checked_asmcgocall_i32 asmcgocall_no_g_i32: call, i32;
+    asmcgocall_word checked_asmcgocall_word asmcgocall_no_g_word: call, word;
+    asmcgocall_null checked_asmcgocall_null asmcgocall_no_g_null: call, null;
+    asmcgocall_ambiguous_i32 checked_asmcgocall_ambiguous_i32 asmcgocall_no_g_ambiguous_i32: call_with_errno_cleared, i32;
+    asmcgocall_ambiguous_word checked_asmcgocall_ambiguous_word asmcgocall_no_g_ambiguous_word: call_with_errno_cleared, word;
+    asmcgocall_ambiguous_null checked_asmcgocall_ambiguous_null asmcgocall_no_g_ambiguous_null: call_with_errno_cleared, null;
 }
 
 // The image of a suspended context, on the stack that it suspends: what gogo leaves on the system

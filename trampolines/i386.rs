@@ -128,6 +128,16 @@ macro_rules! __pc_i386 {
     };
 }
 
+// What an entry returns: a value and errno, or 64 bits of value with errno behind a pointer.
+macro_rules! returned {
+    () => {
+        Outcome
+    };
+    ($r:ty) => {
+        $r
+    };
+}
+
 // asmcgocall(args, trampoline, row): run a C-ABI function on the system stack of this thread.
 //
 //   in    4(%esp)   args                      out  eax  the result, edx  errno (0: none)
@@ -151,9 +161,9 @@ macro_rules! __pc_i386 {
 //
 // Where it stays, it aligns esp. `leave` takes esp back from ebp on every path.
 macro_rules! asmcgocall {
-    ($($name:ident($($errno:ident)?) -> $r:ty, size: $size:ident, outside: $outside:expr, call: $call:expr, test: $test:expr, [$($operand:tt)*];)+) => {
+    ($($name:ident $(($errno:ident) -> $r:ty)?, size: $size:ident, outside: $outside:expr, call: $call:expr, test: $test:expr, [$($operand:tt)*];)+) => {
         entries! {$(
-            pub unsafe extern "C" fn $name(args: *mut c_void, trampoline: Trampoline, row: *const Row $(, $errno: *mut c_int)?) -> $r {
+            pub unsafe extern "C" fn $name(args: *mut c_void, trampoline: Trampoline, row: *const Row $(, $errno: *mut c_int)?) -> returned!($($r)?) {
                 naked_asm!(
                     crate::__property_note!(),
                     ".cfi_startproc",
@@ -204,9 +214,9 @@ macro_rules! asmcgocall {
 
 // asmcgocall_no_g(args, trampoline): the same without ever reading TLS, on the caller's stack.
 macro_rules! asmcgocall_no_g {
-    ($($name:ident($($more:ident: $t:ty),*) -> $r:ty, call: $call:expr, test: $test:expr, [$($operand:tt)*];)+) => {
+    ($($name:ident $(($errno:ident) -> $r:ty)?, call: $call:expr, test: $test:expr, [$($operand:tt)*];)+) => {
         entries! {$(
-            pub unsafe extern "C" fn $name(args: *mut c_void, trampoline: Trampoline $(, $more: $t)*) -> $r {
+            pub unsafe extern "C" fn $name(args: *mut c_void, trampoline: Trampoline $(, row: *const Row, $errno: *mut c_int)?) -> returned!($($r)?) {
                 naked_asm!(
                     ".cfi_startproc",
                     "endbr32",
@@ -300,65 +310,16 @@ macro_rules! refuse_in_handler {
     };
 }
 
-asmcgocall! {
-    asmcgocall() -> Outcome, size: size, outside: "", call: call!(), test: "", [];
-    asmcgocall_i32() -> Outcome, size: size, outside: "", call: call!(),
-        test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_word() -> Outcome, size: size, outside: "", call: call!(),
-        test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_null() -> Outcome, size: size, outside: "", call: call!(),
-        test: errno_if!(null), [errno = sym super::errno_location,];
-    asmcgocall_i64(errno) -> u64, size: size, outside: "", call: call!(),
-        test: errno_if!(i64), [errno = sym super::errno_location,];
-    asmcgocall_ambiguous_i32() -> Outcome, size: size, outside: "", call: call_with_errno_cleared!(),
-        test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_ambiguous_word() -> Outcome, size: size, outside: "", call: call_with_errno_cleared!(),
-        test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_ambiguous_null() -> Outcome, size: size, outside: "", call: call_with_errno_cleared!(),
-        test: errno_if!(null), [errno = sym super::errno_location,];
-    asmcgocall_ambiguous_i64(errno) -> u64, size: size, outside: "", call: call_with_errno_cleared!(),
-        test: errno_if!(i64), [errno = sym super::errno_location,];
-
-    checked_asmcgocall() -> Outcome, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: "", [handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_i32() -> Outcome, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: errno_if!(word), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_word() -> Outcome, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: errno_if!(word), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_null() -> Outcome, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: errno_if!(null), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_i64(errno) -> u64, size: open_size, outside: refuse_in_handler!(), call: call!(),
-        test: errno_if!(i64), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_ambiguous_i32() -> Outcome, size: open_size, outside: refuse_in_handler!(), call: call_with_errno_cleared!(),
-        test: errno_if!(word), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_ambiguous_word() -> Outcome, size: open_size, outside: refuse_in_handler!(), call: call_with_errno_cleared!(),
-        test: errno_if!(word), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_ambiguous_null() -> Outcome, size: open_size, outside: refuse_in_handler!(), call: call_with_errno_cleared!(),
-        test: errno_if!(null), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-    checked_asmcgocall_ambiguous_i64(errno) -> u64, size: open_size, outside: refuse_in_handler!(), call: call_with_errno_cleared!(),
-        test: errno_if!(i64), [errno = sym super::errno_location,
-        handling = const offset_of!(G, handling), forbidden = sym crate::fatal::in_handler,];
-}
-
-asmcgocall_no_g! {
-    asmcgocall_no_g() -> Outcome, call: call!(), test: "", [];
-    asmcgocall_no_g_i32() -> Outcome, call: call!(), test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_no_g_word() -> Outcome, call: call!(), test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_no_g_null() -> Outcome, call: call!(), test: errno_if!(null), [errno = sym super::errno_location,];
-    asmcgocall_no_g_i64(row: *const Row, errno: *mut c_int) -> u64, call: call!(),
-        test: errno_if!(i64), [errno = sym super::errno_location,];
-    asmcgocall_no_g_ambiguous_i32() -> Outcome, call: call_with_errno_cleared!(), test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_no_g_ambiguous_word() -> Outcome, call: call_with_errno_cleared!(), test: errno_if!(word), [errno = sym super::errno_location,];
-    asmcgocall_no_g_ambiguous_null() -> Outcome, call: call_with_errno_cleared!(), test: errno_if!(null), [errno = sym super::errno_location,];
-    asmcgocall_no_g_ambiguous_i64(row: *const Row, errno: *mut c_int) -> u64, call: call_with_errno_cleared!(),
-        test: errno_if!(i64), [errno = sym super::errno_location,];
+variants! {
+    asmcgocall checked_asmcgocall asmcgocall_no_g;
+    asmcgocall_i32 checked_asmcgocall_i32 asmcgocall_no_g_i32: call, word;
+    asmcgocall_word checked_asmcgocall_word asmcgocall_no_g_word: call, word;
+    asmcgocall_null checked_asmcgocall_null asmcgocall_no_g_null: call, null;
+    asmcgocall_i64 checked_asmcgocall_i64 asmcgocall_no_g_i64: call, i64 (errno) -> u64;
+    asmcgocall_ambiguous_i32 checked_asmcgocall_ambiguous_i32 asmcgocall_no_g_ambiguous_i32: call_with_errno_cleared, word;
+    asmcgocall_ambiguous_word checked_asmcgocall_ambiguous_word asmcgocall_no_g_ambiguous_word: call_with_errno_cleared, word;
+    asmcgocall_ambiguous_null checked_asmcgocall_ambiguous_null asmcgocall_no_g_ambiguous_null: call_with_errno_cleared, null;
+    asmcgocall_ambiguous_i64 checked_asmcgocall_ambiguous_i64 asmcgocall_no_g_ambiguous_i64: call_with_errno_cleared, i64 (errno) -> u64;
 }
 
 // The image of a suspended context, on the stack that it suspends.

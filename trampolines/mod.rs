@@ -5,6 +5,33 @@
 //! row's trampoline; and the few facts about the processor that the layer asks for.
 //! `x86_64.rs` is the commented original; the others say what differs.
 
+/// Every variant of asmcgocall, a line for each convention. Three entries of a line: for rows that
+/// handlers may call, for those that they may not, and without g. Behind the colon: how the C function
+/// is called, and by which test of the architecture's `errno_if` it has failed.
+macro_rules! variants {
+    (
+        $plain:ident $plain_checked:ident $plain_no_g:ident;
+        $($open:ident $checked:ident $no_g:ident: $call:ident, $test:ident $(($errno:ident) -> $r:ty)?;)+
+    ) => {
+        asmcgocall! {
+            $plain, size: size, outside: "", call: call!(), test: "", [];
+            $($open $(($errno) -> $r)?, size: size, outside: "", call: $call!(), test: errno_if!($test),
+                [errno = sym $crate::arch::errno_location,];)+
+            $plain_checked, size: open_size, outside: refuse_in_handler!(), call: call!(), test: "",
+                [handling = const offset_of!(G, handling), forbidden = sym $crate::fatal::in_handler,];
+            $($checked $(($errno) -> $r)?, size: open_size, outside: refuse_in_handler!(), call: $call!(), test: errno_if!($test),
+                [errno = sym $crate::arch::errno_location,
+                handling = const offset_of!(G, handling), forbidden = sym $crate::fatal::in_handler,];)+
+        }
+
+        asmcgocall_no_g! {
+            $plain_no_g, call: call!(), test: "", [];
+            $($no_g $(($errno) -> $r)?, call: $call!(), test: errno_if!($test),
+                [errno = sym $crate::arch::errno_location,];)+
+        }
+    };
+}
+
 mod format;
 
 // Plain cfgs: macros that a macro expands to could not be exported.
