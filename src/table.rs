@@ -272,6 +272,12 @@ macro_rules! __wrapper {
         #[inline]
         #[allow(clippy::too_many_arguments)]
         $($head)+($($arg: $t),*) -> ! {
+            const _: fn() -> $r = {
+                fn what_never_returns_has_no_result() -> ! {
+                    loop {}
+                }
+                what_never_returns_has_no_result
+            };
             let mut args = $row { $($arg),* };
             // SAFETY: the arguments are this row's, and live until the call returns; the caller,
             // or for a safe row its author, answers for what is in them.

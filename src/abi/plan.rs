@@ -27,6 +27,26 @@ impl Placement {
         stack: 0,
     };
 
+    /// Places arguments one after the other: integers in `general` registers, floats in `float`
+    /// others, and what finds none free in stack slots of 8 bytes.
+    pub const fn in_order(kinds: &[Kind], general: u8, float: u8) -> Placement {
+        let mut p = Placement::EMPTY;
+        let mut i = 0;
+        while i < kinds.len() {
+            let register = if kinds[i].is_float() {
+                p.next_float(float)
+            } else {
+                p.next_general(general)
+            };
+            p.places[i] = match register {
+                Some(place) => place,
+                None => p.push(8, 8),
+            };
+            i += 1;
+        }
+        p
+    }
+
     /// The next stack slot: `size` bytes, aligned to `align`.
     pub const fn push(&mut self, size: usize, align: usize) -> Place {
         let offset = (self.stack as usize).next_multiple_of(align);
